@@ -6,7 +6,6 @@ would block everybody. It also has a single size limit for its whole queue.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -45,34 +44,14 @@ Result = TypeVar("Result")
 call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
-class _CallQuota:
-    """The running and waiting unqueued calls of one session or one address."""
-
-    def __init__(self, max_running: int, max_waiting: int) -> None:
-        self.max_calls, self.call_count = max_running + max_waiting, 0
-        self._turn = asyncio.Semaphore(max_running)
-
-    @asynccontextmanager
-    async def wait_for_turn(self) -> AsyncIterator[None]:
-        """Wait for a turn; raise DreamError if too many calls wait already."""
-        if self.call_count >= self.max_calls:
-            raise DreamError(TOO_MANY_CALLS_MESSAGE)
-        self.call_count += 1
-        try:
-            async with self._turn:
-                yield
-        finally:
-            self.call_count -= 1
-
-
 class CallLimits:
     """Limits on the unqueued calls of a page."""
 
     def __init__(self) -> None:
         self._quick = CapacityLimiter(QUICK_THREADS)
         self._slow = {kind: CapacityLimiter(SLOW_THREADS) for kind in (SLOW, HEAVY)}
-        # A quota is deleted with its last call.
-        self._quotas: WeakValueDictionary[tuple[str, str], _CallQuota] = WeakValueDictionary()
+        # Of the running calls of one session or one address; deleted with the last of them.
+        self._quotas: WeakValueDictionary[tuple[str, str], CapacityLimiter] = WeakValueDictionary()
 
     @asynccontextmanager
     async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
@@ -89,18 +68,25 @@ class CallLimits:
         limiter = self._slow.get(kind, self._quick)
         async with AsyncExitStack() as turns:
             if session:
-                quota = _CallQuota(MAX_SESSION_CALLS, MAX_SESSION_WAITING)
+                quota = CapacityLimiter(MAX_SESSION_CALLS)
                 quota = self._quotas.setdefault(("session", session), quota)
-                await turns.enter_async_context(quota.wait_for_turn())
+                _check_waiting(quota, MAX_SESSION_WAITING, TOO_MANY_CALLS_MESSAGE)
+                await turns.enter_async_context(quota)
             if limiter is not self._quick and address:
-                quota = _CallQuota(MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING)
+                quota = CapacityLimiter(MAX_ADDRESS_CALLS)
                 quota = self._quotas.setdefault((kind, address), quota)
-                await turns.enter_async_context(quota.wait_for_turn())
-            waiting = limiter.statistics().tasks_waiting
-            if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
-                raise DreamError(SERVER_BUSY_MESSAGE)
+                _check_waiting(quota, MAX_ADDRESS_WAITING, TOO_MANY_CALLS_MESSAGE)
+                await turns.enter_async_context(quota)
+            if limiter is not self._quick:
+                _check_waiting(limiter, MAX_SLOW_WAITING, SERVER_BUSY_MESSAGE)
             call_limiter.set(limiter)
             yield
+
+
+def _check_waiting(limiter: CapacityLimiter, max_waiting: int, message: str) -> None:
+    """Raise DreamError with a message if too many calls wait for a limiter."""
+    if limiter.statistics().tasks_waiting >= max_waiting:
+        raise DreamError(message)
 
 
 def check_session(session: str | None) -> None:
