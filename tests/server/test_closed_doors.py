@@ -366,7 +366,7 @@ def test_an_error_of_ours_behind_the_checks_is_no_refusal() -> None:
         raise DreamError("a fault of ours")
 
     limits = middleware.RequestLimits(broken_app, None)  # type: ignore[arg-type]
-    scope = {"type": "http", "method": "GET", "path": "/config", "query_string": b""}
+    scope = {"type": "http", "method": "GET", "path": "/config", "query_string": b"", "headers": []}
     with pytest.raises(DreamError, match="a fault of ours"):
         asyncio.run(limits(scope, None, None))
 

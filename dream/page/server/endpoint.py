@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -52,17 +52,7 @@ def make_handler(
         knob_values = {name: value for name, value in by_name.items() if value is not None}
         yield from run(runner, **others, knob_values=knob_values)
 
-    # Gradio uses the component's default; if that is empty, only None makes a parameter optional.
-    handler.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=inspect.Parameter.empty if name in required else None,
-            )
-            for name in names
-        ]
-    )
+    handler.__signature__ = _make_signature(names, required)  # type: ignore[attr-defined]
     handler.__name__ = run.__name__
     lines = [
         f"    {name}: {parameters[name].description}"
@@ -72,6 +62,20 @@ def make_handler(
     ]
     handler.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Args:", *lines])
     return handler
+
+
+def _make_signature(names: Sequence[str], required: Collection[str]) -> inspect.Signature:
+    """Return a signature in which all but the `required` parameters have the default None.
+
+    Gradio uses the component's default; if that is empty, only None makes a parameter optional.
+    """
+    position, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, position, default=empty if name in required else None)
+            for name in names
+        ]
+    )
 
 
 class Endpoints:
