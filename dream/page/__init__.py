@@ -1,27 +1,20 @@
 """The web page; the only package that imports Gradio."""
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-
-@contextmanager
-def _no_stub_files() -> Iterator[None]:
-    """Keep Gradio from writing a stub (.pyi) per component, which takes half of its import time."""
-    original_getfile = inspect.getfile
-
-    def getfile(target: Any) -> str:
-        if isinstance(target, type) and target.__module__.startswith("gradio."):
-            raise OSError("skip this stub")  # Gradio skips a class that has no source file.
-        return original_getfile(target)
-
-    inspect.getfile = getfile  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        inspect.getfile = original_getfile
+_original_getfile = inspect.getfile
 
 
-with _no_stub_files():
+def _getfile(target: Any) -> str:
+    """Raise OSError for Gradio's components: it then writes no stubs, half of its import time."""
+    if isinstance(target, type) and target.__module__.startswith("gradio."):
+        raise OSError("skip this stub")
+    return _original_getfile(target)
+
+
+inspect.getfile = _getfile  # type: ignore[assignment]
+try:
     import gradio as gradio
+finally:
+    inspect.getfile = _original_getfile

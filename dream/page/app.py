@@ -170,7 +170,7 @@ def main() -> None:
     page.launch(
         app_kwargs={
             "lifespan": partial(lifespan, hosts=hosts),
-            "middleware": [Middleware(responses.Compression), Middleware(RequestLimits, page)],
+            "middleware": [Middleware(RequestLimits, page)],
             "exception_handlers": {RequestValidationError: responses.refuse_malformed_body},
         },
         **LAUNCH_OPTIONS,

@@ -5,6 +5,7 @@ Gradio's components check little. An error after these checks is a bug of ours a
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -18,8 +19,8 @@ from gradio.data_classes import BlocksConfigDict
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError, to_printable_line
-from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
+from dream.errors import DreamError
+from dream.page.call_limits import CallLimits, CallQueue, call_limiter, check_session
 from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
@@ -96,24 +97,11 @@ def _resolve_upload(path: Any) -> str:
 
 
 def _check_text(data: Any) -> None:
-    """Check all text in nested request data.
-
-    Raises:
-        DreamError: if it has half of a surrogate pair, which JSON can spell but UTF-8 cannot.
-    """
-    pending = [data]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending += [*value, *value.values()]
-        elif isinstance(value, list | tuple):
-            pending += value
-        elif isinstance(value, str) and not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                message = f"{INVALID_REQUEST}: a text has half of a surrogate pair"
-                raise DreamError(message) from error
+    """Raise DreamError if request data has half of a surrogate pair, which UTF-8 cannot spell."""
+    try:
+        json.dumps(data, ensure_ascii=False, default=repr).encode()
+    except UnicodeEncodeError as error:
+        raise DreamError(f"{INVALID_REQUEST}: a text has half of a surrogate pair") from error
 
 
 def _check_value(block: Any, value: Any) -> None:
@@ -189,7 +177,7 @@ class ValidatedBlocks(gr.Blocks):
     @property
     def limiter(self) -> Any:
         """Thread limiter of the current call, which Gradio reads."""
-        return thread_limiter()
+        return call_limiter.get()
 
     @limiter.setter
     def limiter(self, limiter: Any) -> None:
@@ -210,14 +198,14 @@ class ValidatedBlocks(gr.Blocks):
     def queue(self, *args: Any, **kwargs: Any) -> Any:
         """Replace Gradio's queue by a `CallQueue` with the same settings."""
         super().queue(*args, **kwargs)
-        self._queue = CallQueue.from_queue(self._queue)
+        self._queue = CallQueue(self._queue)
         return self
 
     async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         """Return the result of an event; calls outside Gradio's queue wait for `CallLimits`.
 
         Raises:
-            gr.Error: in one line, if the event has no handler or too many calls wait.
+            gr.Error: with the text of a DreamError, which is shown to the client and not logged.
         """
         fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         try:
@@ -236,11 +224,7 @@ class ValidatedBlocks(gr.Blocks):
             raise gr.Error(str(error), print_exception=False) from error
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> list[Any]:
-        """Return the arguments of the handler.
-
-        Raises:
-            gr.Error: in one line, if a value names a file that is no upload or has a wrong type.
-        """
+        """Return the arguments of the handler; raise DreamError if one is invalid."""
         try:
             values = list(zip(block_fn.inputs, inputs, strict=False))
             values = [
@@ -256,25 +240,21 @@ class ValidatedBlocks(gr.Blocks):
                 file |= {"path": _resolve_upload(file.get("path")), "meta": FILE_META}
             arguments: list[Any] = await super().preprocess_data(block_fn, inputs, *args)
         except gr.Error as error:
-            raise gr.Error(to_printable_line(str(error.message)), print_exception=False) from error
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise DreamError(str(error.message)) from error
+        except DreamError:
+            raise
         except Exception as error:  # Gradio's components raise anything for wrong types.
-            reason = DreamError(f"{INVALID_REQUEST}: {str(error).strip()[:200]}")
-            raise gr.Error(str(reason), print_exception=False) from error
+            raise DreamError(f"{INVALID_REQUEST}: {str(error).strip()[:200]}") from error
         return arguments
 
     async def call_function(self, block_fn: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the handler's result; show a DreamError to the client and do not log it."""
-        try:
-            state = next((each for each in args if isinstance(each, SessionState)), None)
-            for event in [each for each in args if isinstance(each, gr.EventData)]:
-                if block_fn.collects_event_data:
-                    _check_event(block_fn, event, state)
-                # A click in a gallery names the file of an image; a camera frame names none.
-                for file in find_files(event._data):
-                    if path := file.get("path"):
-                        file["path"] = _resolve_upload(path)
-            return await super().call_function(block_fn, *args, **kwargs)
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        """Return the handler's result; raise DreamError if an event or its file is invalid."""
+        state = next((each for each in args if isinstance(each, SessionState)), None)
+        for event in [each for each in args if isinstance(each, gr.EventData)]:
+            if block_fn.collects_event_data:
+                _check_event(block_fn, event, state)
+            # A click in a gallery names the file of an image; a camera frame names none.
+            for file in find_files(event._data):
+                if path := file.get("path"):
+                    file["path"] = _resolve_upload(path)
+        return await super().call_function(block_fn, *args, **kwargs)

@@ -6,7 +6,6 @@ would block everybody. It also has a single size limit for its whole queue.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -41,27 +40,8 @@ SERVER_BUSY_MESSAGE = "the server is busy; try again in a few seconds"
 TOO_MANY_CALLS_MESSAGE = "too many calls at a time; wait until some have finished"
 
 Result = TypeVar("Result")
-_call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
-
-
-class _CallQuota:
-    """The running and waiting unqueued calls of one session or one address."""
-
-    def __init__(self, max_running: int, max_waiting: int) -> None:
-        self.max_calls, self.call_count = max_running + max_waiting, 0
-        self._turn = asyncio.Semaphore(max_running)
-
-    @asynccontextmanager
-    async def wait_for_turn(self) -> AsyncIterator[None]:
-        """Wait for a turn; raise DreamError if too many calls wait already."""
-        if self.call_count >= self.max_calls:
-            raise DreamError(TOO_MANY_CALLS_MESSAGE)
-        self.call_count += 1
-        try:
-            async with self._turn:
-                yield
-        finally:
-            self.call_count -= 1
+# The thread limiter of the current call; None for queued events.
+call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
 class CallLimits:
@@ -70,12 +50,12 @@ class CallLimits:
     def __init__(self) -> None:
         self._quick = CapacityLimiter(QUICK_THREADS)
         self._slow = {kind: CapacityLimiter(SLOW_THREADS) for kind in (SLOW, HEAVY)}
-        # A quota is deleted with its last call.
-        self._quotas: WeakValueDictionary[tuple[str, str], _CallQuota] = WeakValueDictionary()
+        # Of the running calls of one session or one address; deleted with the last of them.
+        self._quotas: WeakValueDictionary[tuple[str, str], CapacityLimiter] = WeakValueDictionary()
 
     @asynccontextmanager
     async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
-        """Wait for the turn of a call, then limit its threads by `thread_limiter`.
+        """Wait for the turn of a call, then limit its threads by `call_limiter`.
 
         Args:
             session: its session; calls without one are limited by threads only.
@@ -88,18 +68,25 @@ class CallLimits:
         limiter = self._slow.get(kind, self._quick)
         async with AsyncExitStack() as turns:
             if session:
-                quota = _CallQuota(MAX_SESSION_CALLS, MAX_SESSION_WAITING)
+                quota = CapacityLimiter(MAX_SESSION_CALLS)
                 quota = self._quotas.setdefault(("session", session), quota)
-                await turns.enter_async_context(quota.wait_for_turn())
+                _check_waiting(quota, MAX_SESSION_WAITING, TOO_MANY_CALLS_MESSAGE)
+                await turns.enter_async_context(quota)
             if limiter is not self._quick and address:
-                quota = _CallQuota(MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING)
+                quota = CapacityLimiter(MAX_ADDRESS_CALLS)
                 quota = self._quotas.setdefault((kind, address), quota)
-                await turns.enter_async_context(quota.wait_for_turn())
-            waiting = limiter.statistics().tasks_waiting
-            if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
-                raise DreamError(SERVER_BUSY_MESSAGE)
-            _call_limiter.set(limiter)
+                _check_waiting(quota, MAX_ADDRESS_WAITING, TOO_MANY_CALLS_MESSAGE)
+                await turns.enter_async_context(quota)
+            if limiter is not self._quick:
+                _check_waiting(limiter, MAX_SLOW_WAITING, SERVER_BUSY_MESSAGE)
+            call_limiter.set(limiter)
             yield
+
+
+def _check_waiting(limiter: CapacityLimiter, max_waiting: int, message: str) -> None:
+    """Raise DreamError with a message if too many calls wait for a limiter."""
+    if limiter.statistics().tasks_waiting >= max_waiting:
+        raise DreamError(message)
 
 
 def check_session(session: str | None) -> None:
@@ -108,14 +95,9 @@ def check_session(session: str | None) -> None:
         raise DreamError(f"a session_hash has at most {MAX_SESSION_NAME} characters")
 
 
-def thread_limiter() -> CapacityLimiter | None:
-    """Return the thread limiter of the current call; None for queued events."""
-    return _call_limiter.get()
-
-
 async def run_in_thread(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     """Run a slow function in a thread, within the thread limit of the current call."""
-    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=thread_limiter())
+    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=call_limiter.get())
 
 
 class CallQueue(Queue):
@@ -125,26 +107,12 @@ class CallQueue(Queue):
     job still runs.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, queue: Queue) -> None:
+        vars(self).update(vars(queue))  # The settings of `queue`, which has no events yet.
+        self.max_waiting, self.max_size = queue.max_size, None
         self.pending_messages_per_session = LRUCache(sys.maxsize)
         self.ANALYTICS_MAX_EVENTS = 1
-        self.max_waiting: int | None = None
         self.readers: Counter[str] = Counter()  # Open answer streams per session.
-
-    @classmethod
-    def from_queue(cls, queue: Queue) -> CallQueue:
-        """Return a call queue with the settings of `queue`."""
-        call_queue = cls(
-            live_updates=queue.live_updates,
-            concurrency_count=queue.max_thread_count,
-            update_intervals=queue.update_intervals,
-            max_size=None,
-            blocks=queue.blocks,
-            default_concurrency_limit=queue.default_concurrency_limit,
-        )
-        call_queue.max_waiting = queue.max_size
-        return call_queue
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Accept an event, unless too many events of its kind or unread answers wait.

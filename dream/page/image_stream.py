@@ -91,11 +91,7 @@ def stream_render(
 
 
 def check_image_format(file_format: str, recipes: Sequence[Recipe] = ()) -> str:
-    """Return the file format.
-
-    Raises:
-        DreamError: if there is no such format, or a recipe is too long for it.
-    """
+    """Return the file format; raise DreamError if it is none, or a recipe too long for it."""
     checked: str = FORMAT_KNOB.check("format", file_format)
     check_image_options(f"image.{checked}", recipes)
     return checked
@@ -177,10 +173,11 @@ def lossless_path(path: str) -> str:
 
 async def wait_for_stopped_image(path: str, timeout: float = STOP_TIMEOUT_SECONDS) -> Any:
     """Return the path of the full image after a stop, as soon as it is written."""
-    folder = Path(path).parent
+    if not path:
+        return gr.skip()
 
     def is_expected() -> bool:
-        return bool(path) and folder.is_dir() and not lossless_path(path).endswith(".png")
+        return Path(path).parent.is_dir() and not lossless_path(path).endswith(".png")
 
     await wait_while(is_expected, timeout)
     png_path = lossless_path(path)
@@ -213,16 +210,14 @@ def new_output_folder() -> Path:
 
 def _write_images(frame: Frame, photo: str | None, folder: Path, file_format: str) -> Iterator[str]:
     """Write the frame's images, finished ones with their recipes, and yield the paths."""
+    step = "" if frame.finished else f"-{frame.step}"
     for recipe, image in zip(frame.recipes, frame.pictures(), strict=True):
-        path = folder / recipe.file_stem(photo_stem(photo) if photo else "")
-        if frame.finished:
+        path = folder / f"{recipe.file_stem(photo_stem(photo) if photo else '')}{step}"
+        if frame.finished or frame.ended:
             path = path.with_name(f"{path.name}.{file_format}")
-            save_image(image, path, recipe, photo=bool(photo))
-        elif frame.ended:
-            path = path.with_name(f"{path.name}-{frame.step}.{file_format}")
-            save_image(image, path, photo=bool(photo))
+            save_image(image, path, recipe if frame.finished else None, photo=bool(photo))
         else:
-            path = path.with_name(f"{path.name}-{frame.step}.jpg")
+            path = path.with_name(f"{path.name}.jpg")
             save_preview(image, path, from_photo=bool(photo))
         yield str(path)
 

@@ -281,37 +281,32 @@ document.addEventListener(
 document.addEventListener(
   "drop",
   (event) => {
-    const typed = event.dataTransfer && withTypes(event.dataTransfer.files);
-    if (!typed) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const options = { bubbles: true, cancelable: true, dataTransfer: typed };
-    event.target.dispatchEvent(new DragEvent("drop", options));
+    const { target, dataTransfer } = event;
+    const typed = dataTransfer && withTypes(dataTransfer.files);
+    if (typed) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      target.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: typed }));
+    } else if (dataTransfer?.files.length > 1 && target.closest("#photo")) takeSeveralPhotos(dataTransfer.files);
   },
   true,
 );
 
-// Several photos that are dropped on the one photo, which takes the first, also go to their own section. After the
-// listener above, which sends the drop again if a file has no type.
-document.addEventListener(
-  "drop",
-  ({ target, dataTransfer }) => {
-    if (!(dataTransfer?.files.length > 1 && target.closest("#photo"))) return;
-    const dropped = new DataTransfer(); // That of the event is empty after it.
-    for (const file of dataTransfer.files) dropped.items.add(file);
-    const section = document.querySelector("#several");
-    if (!section.querySelector("#several-photos")) section.querySelector("button").click();
-    const fill = () => {
-      const input = section.querySelector("#several-photos input[type=file]");
-      if (!input) return setTimeout(fill, 50);
-      input.files = dropped.files;
-      input.dispatchEvent(new Event("change", { bubbles: true }));
-      section.scrollIntoView({ block: "center" });
-    };
-    fill();
-  },
-  true,
-);
+// Takes several photos, dropped on the one photo, which takes the first, to their own section.
+function takeSeveralPhotos(files) {
+  const dropped = new DataTransfer(); // That of the event is empty after it.
+  for (const file of files) dropped.items.add(file);
+  const section = document.querySelector("#several");
+  if (!section.querySelector("#several-photos")) section.querySelector("button").click();
+  const fill = () => {
+    const input = section.querySelector("#several-photos input[type=file]");
+    if (!input) return setTimeout(fill, 50);
+    input.files = dropped.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    section.scrollIntoView({ block: "center" });
+  };
+  fill();
+}
 
 // Returns an alt text from an image's file name: "dream coffee inception4c i5 seed0".
 function nameOf(image) {

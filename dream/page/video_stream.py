@@ -175,11 +175,7 @@ def _job_previews(video_frames: Iterator[VideoProgress], updates: _UpdateWriter)
 
 
 def _describe_early_end(error: OutOfTime, count: int, job: VideoJob, has_frames: bool) -> str:
-    """Return why a video has only `count` frames.
-
-    Raises:
-        OutOfTime: if it has none.
-    """
+    """Return why a video has only `count` frames; raise OutOfTime if it has none."""
     progress = f"after {count} of {job.frame_count} frames"
     if isinstance(error, LeaseError):
         if not has_frames:

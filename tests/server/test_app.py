@@ -91,7 +91,7 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
 
     names = ["image", *knobs(DreamRecipe)]
     handler = make_handler(
-        JobRunner(engine), run, DreamRecipe, names, {"image": api.IMAGE_PARAMETER}
+        JobRunner(engine), run, DreamRecipe, names, {"image": api.PARAMETERS["image"]}
     )
     said = dict(re.findall(r"^    (\w+): (.*)$", handler.__doc__ or "", re.M))
     assert list(said) == names

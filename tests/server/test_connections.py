@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -120,38 +121,43 @@ def test_who_takes_nothing_of_an_answer_is_cut(hasty_app: str) -> None:
 
 
 class FakeTransport:
-    """A connection's transport and clock; `left` are the unsent bytes at each timer."""
+    """A connection's transport and clock; `left` are the unsent bytes at each look, 40 s apart."""
 
     def __init__(self, *left: int) -> None:
-        self.left, self.is_cut = list(left), False
+        self.left, self.now, self.is_cut = list(left), 1000, False
 
     def get_write_buffer_size(self) -> int:
         return self.left[0]
 
-    def is_closing(self) -> bool:
-        return True
-
     def abort(self) -> None:
         self.is_cut = True
 
-    def call_later(self, _: float, end: Any, *about: Any) -> Any:
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, _: float, check: Any) -> None:
         if len(self.left) > 1:
             del self.left[0]
-            end(*about)
-        return SimpleNamespace(cancel=lambda: None)
+            self.now += 40
+            check()
 
 
 @pytest.mark.parametrize(
-    ("left", "is_cut"), [([900, 600, 300, 0], False), ([900, 600, 600], True), ([900, 900], True)]
+    ("left", "is_cut"),
+    [
+        ([900, 600, 300, 300, 0], False),
+        ([900, 600, 600, 600], True),
+        ([900, 900, 900], True),
+        ([0, 0, 0, 0], False),
+    ],
 )
 def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
     left: list[int], is_cut: bool
 ) -> None:
     connection: Any = Connection.__new__(Connection)
     connection.transport = connection.loop = taken = FakeTransport(*left)
-    connection.flow = SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None)
-    connection._stall_timer = None
-    connection.pause_writing()
+    connection._deadline, connection._unsent, connection._read_time = math.inf, 0, 0.0
+    connection._check()
     assert taken.is_cut == is_cut
 
 

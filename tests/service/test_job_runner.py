@@ -1,5 +1,6 @@
 """Jobs run the same here and in a process with a leased GPU."""
 
+import asyncio
 import itertools
 import os
 import re
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -42,6 +44,7 @@ from dream.page.image_stream import (
     new_output_folder,
     photo_stem,
     stream_render,
+    wait_for_stopped_image,
 )
 from dream.page.server import api
 from dream.page.widgets.run import show_errors
@@ -434,6 +437,9 @@ def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(engine: Engine) 
     assert moment.frame and torch.equal(
         load_image(whole), (moment.frame.tensor * 255).round() / 255
     )
+    # A stop before the first picture offers none, not one of the folder that the server runs in.
+    monkeypatch.chdir(Path(whole).parent)
+    assert asyncio.run(wait_for_stopped_image("")) == gr.skip()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from dream.errors import RecipeError, TimeLimitReached
 from dream.files.embedded_images import embed_files
@@ -25,13 +24,7 @@ from dream.page.channel_stream import (
 from dream.page.image_stream import check_image_format, stream_render
 from dream.page.server.endpoint import Endpoints, Parameter
 from dream.page.widgets import components, small_dreams
-from dream.recipe import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    VideoRecipe,
-    ZoomRecipe,
-)
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, VideoRecipe, ZoomRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.motion import FPS_KNOB, SECONDS_KNOB
 from dream.recipe.presets import parse_intensities, parse_names, variations
@@ -46,54 +39,40 @@ LOOP_KNOB = Knob("", value_type=bool)
 IMAGE_OUTPUT = partial(gr.Image, format="png")
 Knobs = dict[str, Any]
 
-IMAGE_PARAMETER = Parameter(
-    components.photo_input,
-    f"The photo: {FORMAT_NAMES}, of at most 64 megapixels "
-    "(40 as WebP, 256 as a JPEG with one scan).",
-    required=True,
-)
-OPTIONAL_IMAGE_PARAMETER = Parameter(
-    components.photo_input, "A photo to start from; empty to start from noise."
-)
-LIST_PARAMETERS = {
+
+def _knob_help(knob: Knob) -> str:
+    return f"{knob.help} {knob.low:g} to {knob.high:g}."
+
+
+# The parameters that are not knobs. A video has an image field, which the middleware knows and
+# which passes a file on unchanged.
+PARAMETERS = {
+    "image": Parameter(
+        components.photo_input,
+        f"The photo: {FORMAT_NAMES}, of at most 64 megapixels "
+        "(40 as WebP, 256 as a JPEG with one scan).",
+        required=True,
+    ),
+    "video": Parameter(
+        components.photo_input, f"The video. {video_stream.LIMITS_TEXT}", required=True
+    ),
     "layers": Parameter(
         gr.Textbox, "The layers, as inception3b,inception4c; empty for one layer.", default=""
     ),
     "intensities": Parameter(
         gr.Textbox, "The intensities, as 3,5,8; empty for one intensity.", default=""
     ),
-}
-CHANNELS_PARAMETER = Parameter(
-    gr.Textbox,
-    "Channels, such as 3,7 or 0-15; top for the image's 8 most active; empty for 16 of the layer.",
-    default="0",
-)
-SPOT_PARAMETERS = {
+    "channels": Parameter(
+        gr.Textbox,
+        "Channels, such as 3,7 or 0-15; top for the image's 8 most active; empty for 16 of the "
+        "layer.",
+        default="0",
+    ),
     "x": Parameter(components.RawNumber, "Spot, pixels from the left; empty for the whole image."),
     "y": Parameter(components.RawNumber, "Spot, pixels from the top; empty for the whole image."),
     "count": Parameter(
         components.RawInteger, f"How many channels, 1 to {MAX_TOP_COUNT}.", default=TOP_COUNT
     ),
-}
-
-
-def _knob_help(knob: Knob) -> str:
-    return f"{knob.help} {knob.low:g} to {knob.high:g}."
-
-
-# An image field, which the middleware knows and which passes a file on unchanged.
-VIDEO_PARAMETER = Parameter(
-    components.photo_input, f"The video. {video_stream.LIMITS_TEXT}", required=True
-)
-FORMAT_PARAMETER = Parameter(
-    components.RawText, f"The file format: {', '.join(video_stream.FORMAT_NAMES)}.", default="mp4"
-)
-IMAGE_FORMAT_PARAMETER = Parameter(
-    components.RawText,
-    f"The file format: {', '.join(FORMAT_KNOB.choices)}.",
-    default=FORMAT_KNOB.default,
-)
-MAKING_OF_PARAMETERS = {
     "seconds": Parameter(
         components.RawNumber, _knob_help(SECONDS_KNOB), default=SECONDS_KNOB.default
     ),
@@ -101,6 +80,21 @@ MAKING_OF_PARAMETERS = {
     "loop": Parameter(
         gr.Checkbox, "Whether the video returns to the photo, so that it loops.", default=False
     ),
+    "format": Parameter(
+        components.RawText,
+        f"The file format: {', '.join(FORMAT_KNOB.choices)}.",
+        default=FORMAT_KNOB.default,
+    ),
+}
+FROM_NOISE = PARAMETERS | {
+    "image": Parameter(components.photo_input, "A photo to start from; empty to start from noise.")
+}
+FOR_VIDEOS = PARAMETERS | {
+    "format": Parameter(
+        components.RawText,
+        f"The file format: {', '.join(video_stream.FORMAT_NAMES)}.",
+        default="mp4",
+    )
 }
 
 
@@ -110,39 +104,30 @@ def add_endpoints(runner: JobRunner) -> None:
     add, field = endpoints.add, endpoints.field
     recipe, video = field(gr.JSON, "recipe"), field(gr.File, "video")
     dream_knobs = list(knobs(DreamRecipe))
-    shared_knobs = [name for name in dream_knobs if name not in ("layer", "intensity")]
     outputs = [field(IMAGE_OUTPUT, "dream"), recipe]
-    image_format = {"format": IMAGE_FORMAT_PARAMETER}
-    parameters = {"image": IMAGE_PARAMETER, **image_format}
-    add(deep_dream, DreamRecipe, ["image", *dream_knobs, "format"], parameters, outputs)
+    add(deep_dream, DreamRecipe, ["image", *dream_knobs, "format"], PARAMETERS, outputs)
+    names = [name for name in dream_knobs if name not in ("layer", "intensity")]
+    names = ["image", "layers", "intensities", *names, "format"]
     outputs = [field(IMAGE_OUTPUT, "sheet"), field(gr.JSON, "recipes")]
-    names = ["image", *LIST_PARAMETERS, *shared_knobs, "format"]
-    parameters = {"image": IMAGE_PARAMETER, **LIST_PARAMETERS, **image_format}
-    add(compare, DreamRecipe, names, parameters, outputs, _variation_recipes)
+    add(compare, DreamRecipe, names, PARAMETERS, outputs, _variation_recipes)
     unqueued: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # Waits for no dream.
     gr.api(presets, api_name="presets", **unqueued)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed"]
     names += ["objective", "canvas", "format"]
-    parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER, **image_format}
     outputs = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
-    add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_recipes)
+    add(visualize_channel, ChannelRecipe, names, FROM_NOISE, outputs, _parse_recipes)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps", "format"]
     outputs = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
-    parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS, **image_format}
-    add(top_channels, ChannelRecipe, names, parameters, outputs, _check_spot)
+    add(top_channels, ChannelRecipe, names, PARAMETERS, outputs, _check_spot)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
     names += ["step", "penalty", "tries", "format"]
     outputs = [field(IMAGE_OUTPUT, "picture"), recipe, field(gr.JSON, "verdict")]
-    parameters = {"image": OPTIONAL_IMAGE_PARAMETER, **image_format}
-    add(class_image, ClassRecipe, names, parameters, outputs)
+    add(class_image, ClassRecipe, names, FROM_NOISE, outputs)
     outputs = [video, recipe, field(IMAGE_OUTPUT, "frame")]
-    parameters = {"image": IMAGE_PARAMETER, "format": FORMAT_PARAMETER}
-    add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], parameters, outputs)
-    parameters = {"video": VIDEO_PARAMETER, "format": FORMAT_PARAMETER}
-    add(dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], parameters, outputs)
-    parameters = {"image": IMAGE_PARAMETER, **MAKING_OF_PARAMETERS, "format": FORMAT_PARAMETER}
-    names = ["image", *MAKING_OF_PARAMETERS, "format", *dream_knobs]
-    add(making_of, DreamRecipe, names, parameters, outputs)
+    add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], FOR_VIDEOS, outputs)
+    add(dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], FOR_VIDEOS, outputs)
+    names = ["image", "seconds", "fps", "loop", "format", *dream_knobs]
+    add(making_of, DreamRecipe, names, FOR_VIDEOS, outputs)
 
 
 def deep_dream(
@@ -180,17 +165,14 @@ def compare(
         DreamRecipe(**embed_files(DreamRecipe, knob_values)), layers, intensities
     )
     format = check_image_format(format)
-    images: list[Image.Image] = []
     made_by: list[dict[str, Any]] = []
     try:
-        for update, dreams in small_dreams.stream_dreams(runner, recipes, image):
-            images = dreams
-            if update.frame and update.frame.finished:
+        for update, _, sheet in small_dreams.stream_sheet(runner, recipes, image, format):
+            if update.frame and update.frame.finished and not sheet:
                 made_by.append(update.frame.recipes[0].to_dict())
-            yield None, None
+            yield sheet or None, made_by if sheet else None
     except TimeLimitReached as error:
-        made_by.append(_time_limit_result(error))
-    yield small_dreams.write_sheet(recipes, images, image, format), made_by
+        yield sheet, [*made_by, _time_limit_result(error)]
 
 
 def _variation_recipes(

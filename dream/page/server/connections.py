@@ -6,7 +6,7 @@ then asyncio logs some thousand lines a second.
 
 from __future__ import annotations
 
-import asyncio
+import math
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +28,8 @@ MAX_HEADER_SECONDS = 10.0
 MAX_LINGER_SECONDS = 2.0
 # Time in which a client may read nothing of its answer.
 MAX_STALL_SECONDS = 60.0
+# Time between two looks at a connection.
+CHECK_SECONDS = 0.5
 MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
 
 
@@ -86,8 +88,8 @@ class Connection(H11Protocol):
     def __init__(self, connections: Connections, **options: Any) -> None:
         super().__init__(**options)
         self.pool, self.address = connections, ""
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf  # For what is left of a request.
+        self._unsent, self._read_time = 0, 0.0  # Unread bytes, and when their number last changed.
 
     @property
     def is_sending(self) -> bool:
@@ -95,84 +97,49 @@ class Connection(H11Protocol):
         return self.cycle is not None and self.cycle.more_body
 
     def connection_made(self, transport: Any) -> None:
-        """Start the timer for the headers, and count the connection."""
+        """Set the deadline for the headers, and count the connection."""
         super().connection_made(transport)
         self.address = public_address(self.client[0]) if self.client else ""
-        self._close_in(MAX_HEADER_SECONDS)
+        self._deadline = self.loop.time() + MAX_HEADER_SECONDS
+        self._check()
         self.pool.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timers."""
-        self._close_in(None)
-        self._stop_watching()
+        """Stop looking at the connection."""
+        self._next_check.cancel()
         self.pool.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the header timer at a complete request; start it for an incomplete next one."""
+        """Lift the deadline at a complete request; set it for an incomplete next one."""
         super().data_received(data)
         if self._is_answering():
-            self._close_in(None)
-        elif self._close_timer is None:  # The next request is incomplete.
-            self._close_in(MAX_HEADER_SECONDS)
+            self._deadline = math.inf
+        elif self._deadline == math.inf:  # The next request is incomplete.
+            self._deadline = self.loop.time() + MAX_HEADER_SECONDS
         self.pool.update(self, self._is_answering())
 
     def on_response_complete(self) -> None:
         """Give a client that is still sending some time to read its answer."""
         is_received = not self.is_sending
         super().on_response_complete()
-        if self.transport.is_closing():
-            self._watch_writing()
         if not (is_received or self._is_answering()):
-            self._close_in(MAX_LINGER_SECONDS)
+            self._deadline = self.loop.time() + MAX_LINGER_SECONDS
         self.pool.update(self, self._is_answering())
 
-    def pause_writing(self) -> None:
-        """Watch for a client that stops reading."""
-        super().pause_writing()
-        self._watch_writing()
-
-    def resume_writing(self) -> None:
-        """Stop watching, because the client reads again."""
-        if not self.transport.is_closing():
-            self._stop_watching()
-        super().resume_writing()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, even if its client reads nothing."""
-        super().timeout_keep_alive_handler()
-        self._watch_writing()
-
-    def _watch_writing(self) -> None:
-        """Cut the connection once its client has read nothing for `MAX_STALL_SECONDS`."""
-        self._stop_watching()
-        if left := self.transport.get_write_buffer_size():
-            self._stall_timer = self.loop.call_later(MAX_STALL_SECONDS, self._cut_if_stalled, left)
-
-    def _cut_if_stalled(self, left: int) -> None:
-        if self.transport.get_write_buffer_size() < left:
-            self._watch_writing()
-        else:
+    def _check(self) -> None:
+        """Close the connection if its request is late; cut it if its client has stopped reading."""
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent != self._unsent or not unsent:
+            self._unsent, self._read_time = unsent, now
+        if now - self._read_time > MAX_STALL_SECONDS:
             self.transport.abort()
-
-    def _stop_watching(self) -> None:
-        if self._stall_timer:
-            self._stall_timer.cancel()
+        elif now > self._deadline and not self._is_answering():
+            self.transport.close()
+        self._next_check = self.loop.call_later(CHECK_SECONDS, self._check)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _close_in(self, seconds: float | None) -> None:
-        if self._close_timer:
-            self._close_timer.cancel()
-        self._close_timer = (
-            None if seconds is None else self.loop.call_later(seconds, self._close_unanswered)
-        )
-
-    def _close_unanswered(self) -> None:
-        if not self._is_answering():
-            self.transport.close()
-            self._watch_writing()
 
     def _should_upgrade(self) -> bool:
         return False  # Ignored silently; uvicorn would log two lines.

@@ -40,18 +40,18 @@ def make_handler(
     `run` gets the runner, the `parameters` by name, and as `knob_values` the knobs of `kind` that
     were sent. `names` are all parameters in order: those in `parameters`, and knobs.
     """
+    required = {name for name, each in parameters.items() if each.required}
 
     def handler(*values: Any) -> Iterator[Any]:
         by_name = dict(zip(names, values, strict=True))
         others = {name: by_name.pop(name) for name in parameters}
-        for name, each in parameters.items():
-            if each.required and others[name] is None:
+        for name in parameters:
+            if name in required and others[name] is None:
                 raise DreamError(f"{name} is missing; send a file")
         # Omitted files arrive as None, as do numbers and names with a derived value.
         knob_values = {name: value for name, value in by_name.items() if value is not None}
         yield from run(runner, **others, knob_values=knob_values)
 
-    required = {name for name, each in parameters.items() if each.required}
     handler.__signature__ = _make_signature(names, required)  # type: ignore[attr-defined]
     handler.__name__ = run.__name__
     lines = [
@@ -103,8 +103,10 @@ class Endpoints:
     ) -> None:
         """Add an endpoint with the name of `run`; see `make_handler`.
 
-        `check` gets the recipe and `parameters`, and raises DreamError if they do not fit together.
+        Of the `parameters`, it has those in `names`, except for knobs. `check` gets the recipe and
+        these, and raises DreamError if they do not fit together.
         """
+        parameters = {name: parameters[name] for name in names if name not in knobs(kind)}
         fields = [
             self.field(parameters[name].component, name, parameters[name].default)
             if name in parameters

@@ -19,8 +19,7 @@ from dream.errors import DreamError
 TESTED_VERSION = "6.31.0"
 _QUEUE_ATTRIBUTES = (
     *("pending_messages_per_session", "pending_event_ids_session", "event_ids_to_events"),
-    *("event_queue_per_concurrency_id", "ANALYTICS_MAX_EVENTS", "max_thread_count"),
-    *("update_intervals", "max_size", "blocks", "default_concurrency_limit", "live_updates"),
+    *("event_queue_per_concurrency_id", "ANALYTICS_MAX_EVENTS", "max_size", "blocks"),
 )
 # The overridden or replaced functions, and the names that they or their callers use there.
 INTERNALS: dict[str, tuple[str, ...]] = {

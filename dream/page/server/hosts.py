@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gradio.utils import colab_check, get_space, is_hosted_notebook
+from starlette.datastructures import Headers
 
 from dream.errors import RecipeError
-from dream.page.server.responses import refuse
+from dream.page.server.responses import refusal
 
 HOSTS_ENV = "DREAM_ALLOWED_HOSTS"
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -67,32 +68,30 @@ class HostCheck:
             await self.app(scope, receive, send)
             return
         headers = [pair for pair in scope["headers"] if pair[0] != NODE_HEADER]
-        values: dict[str, list[str]] = {}
-        for name, value in headers:
-            values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1").lower())
-        if refusal := self._refusal(scope["method"], values):
-            await refuse(send, 403, refusal)
+        lowered = Headers(raw=[(name, value.lower()) for name, value in headers])
+        if reason := self._refusal(scope["method"], lowered):
+            await refusal(403, reason)(scope, receive, send)
         else:
             await self.app(scope | {"headers": headers}, receive, send)
 
-    def _refusal(self, method: str, headers: dict[str, list[str]]) -> str:
+    def _refusal(self, method: str, headers: Headers) -> str:
         """Return why a request with these headers is refused, or "" if it is allowed."""
-        hosts = headers.get("host", [])
+        hosts = headers.getlist("host")
         if "origin" in headers and len(hosts) != 1:
             return "a request with an Origin needs exactly one Host"  # Gradio's CORS reads it.
         if self.hosts is None:
             return ""
         # The name that the proxy was called by; Gradio builds links from it.
-        forwarded = ",".join(headers.get("x-forwarded-host", []))
+        forwarded = ",".join(headers.getlist("x-forwarded-host"))
         hosts = [*hosts, *filter(None, map(str.strip, forwarded.split(",")))]
         for host in hosts:
             if not self._is_allowed(host) and _name(host) not in LOCAL_HOSTS:
                 return f"the app does not answer to this name; {_how_to_add(host)}"
-        for origin in headers.get("origin", []):
+        for origin in headers.getlist("origin"):
             scheme, _, page = origin.partition("://")
             if scheme not in ("http", "https") or not (page in hosts or self._is_allowed(page)):
                 return f"other pages may not use the app; {_how_to_add(page)}"
-        is_foreign = headers.get("sec-fetch-site", [""])[0] in ("cross-site", "same-site")
+        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if is_foreign and "origin" not in headers and method not in SAFE_METHODS:
             return "other pages may not use the app"
         return ""

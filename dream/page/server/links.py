@@ -17,7 +17,7 @@ import httpx
 import safehttpx
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError, first_line
+from dream.errors import first_line
 from dream.page.blocks import MAX_UPLOAD_BYTES, find_files
 from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import AddressShares, is_public
@@ -51,12 +51,12 @@ class LinkFetcher:
             True if there was a link.
 
         Raises:
-            DreamError: If a download fails, there are more than `MAX_LINKS`, all of them take too
+            RequestError: If a download fails, there are more than `MAX_LINKS`, all of them take too
                 long, or too many such calls wait.
         """
         links = [(file, link) for file in find_files(payload) if (link := _link(file))]
         if len(links) > MAX_LINKS:
-            raise DreamError(f"a call may have at most {MAX_LINKS} links, not {len(links)}")
+            raise RequestError(422, f"a call may have at most {MAX_LINKS} links, not {len(links)}")
         if not links:
             return False
         if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
@@ -68,7 +68,7 @@ class LinkFetcher:
                         file["path"] = await fetch_link(link)
         except TimeoutError as error:
             message = f"the links of this call took more than {MAX_CALL_SECONDS:g} seconds"
-            raise DreamError(message) from error
+            raise RequestError(422, message) from error
         finally:
             self._calls.leave(address)
         return True
@@ -80,7 +80,7 @@ def _link(file: dict[str, Any]) -> str:
     try:
         is_link = isinstance(link, str) and urlsplit(link).scheme in ("http", "https")
     except ValueError:
-        raise DreamError("a link is not a valid web address") from None
+        raise RequestError(422, "a link is not a valid web address") from None
     return str(link) if is_link else ""
 
 
@@ -90,19 +90,19 @@ async def fetch_link(link: str) -> str:
     Only public addresses are requested, after redirects too, for at most 50 MB and 20 seconds.
 
     Raises:
-        DreamError: If that fails.
+        RequestError: If that fails.
     """
     host = urlsplit(link).hostname or "the link"
     check_disk()
     try:
         return await asyncio.wait_for(_download(link), MAX_LINK_SECONDS)
     except TimeoutError as error:
-        raise DreamError(f"{host} took more than {MAX_LINK_SECONDS:g} seconds") from error
-    except DreamError:
+        raise RequestError(422, f"{host} took more than {MAX_LINK_SECONDS:g} seconds") from error
+    except RequestError:
         raise
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         message = f"the file cannot be downloaded from {host}: {first_line(error)}"
-        raise DreamError(message) from error
+        raise RequestError(422, message) from error
 
 
 async def _download(link: str) -> str:
@@ -126,7 +126,7 @@ async def _download(link: str) -> str:
                 raise ValueError("the server sends it compressed")
             name = Path(unquote(urlsplit(link).path)).name or "picture"
             return await _write(answer, "".join(filter(_is_plain, name))[-60:].lstrip("."))
-    raise DreamError(f"the link redirects more than {MAX_REDIRECTS} times")
+    raise RequestError(422, f"the link redirects more than {MAX_REDIRECTS} times")
 
 
 def _is_plain(character: str) -> bool:
@@ -143,7 +143,9 @@ async def _write(answer: httpx.Response, name: str) -> str:
             async for chunk in answer.aiter_raw():
                 size += len(chunk)
                 if size > MAX_UPLOAD_BYTES:
-                    raise DreamError(f"the link leads to more than {MAX_UPLOAD_BYTES / 1e6:.0f} MB")
+                    raise RequestError(
+                        422, f"the link leads to more than {MAX_UPLOAD_BYTES / 1e6:.0f} MB"
+                    )
                 await asyncio.to_thread(file.write, chunk)
     except BaseException:  # Including the cancellation after a timeout.
         shutil.rmtree(path.parent, ignore_errors=True)

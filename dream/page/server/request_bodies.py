@@ -53,44 +53,36 @@ FORM_OVERHEAD_BYTES = 100_000
 # not cut off first.
 INITIAL_RATE_SECONDS, INITIAL_RATE_BYTES = 5.0, 100_000
 
-# A JSON string, ended by a quote or by the chunk, possibly within an escape.
-JSON_STRING_PATTERN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
+# A JSON string, ended by a quote or by the body, possibly within an escape.
+JSON_STRING_PATTERN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 Receive = Callable[[], Awaitable[Any]]
 
 
-class JsonScan:
-    """Counts of values, depth and escapes in a JSON body, taken as it arrives."""
+def check_json(body: bytes, limit: int) -> int:
+    """Return the number of values in a JSON body, of which `limit` is the limit in bytes.
 
-    def __init__(self, limit: int) -> None:
-        self.max_escapes = limit // BYTES_PER_ESCAPE
-        self.values, self.depth, self.escapes = 1, 0, 0
-        self._unfinished = b""  # A quote if a string continues in the next chunk.
-
-    def add(self, chunk: bytes) -> None:
-        """Count the next bytes.
-
-        Raises:
-            RequestError: If a limit is exceeded, or the body is not UTF-8.
-        """
-        if b"\0" in chunk:  # All JSON in UTF-16 and UTF-32 has one, no JSON in UTF-8.
-            raise RequestError(415, "JSON must be in UTF-8")
-        self.escapes += chunk.count(b"\\")
-        if self.escapes > self.max_escapes:
-            raise RequestError(413, f"the body may have at most {self.max_escapes:,} escapes")
-        outside, *ends = JSON_STRING_PATTERN.split(self._unfinished + chunk, 2 * MAX_JSON_VALUES)
-        self._unfinished = b'"' + ends[-2] if ends and ends[-2] != b'"' else b""
-        outside = b"".join([outside, *ends[1::2]])
-        self.values += sum(map(outside.count, (b",", b"[", b"{")))
-        brackets = outside.translate(None, NOT_BRACKETS)
-        added = max(len(brackets), len(ends) // 2)
-        if self.values > MAX_JSON_VALUES or added >= 2 * MAX_JSON_VALUES:
-            raise RequestError(413, f"the body may have at most {MAX_JSON_VALUES:,} values")
-        for bracket in brackets:
-            self.depth += 1 if bracket in b"[{" else -1
-            if self.depth > MAX_DEPTH:
-                raise RequestError(413, f"values may be nested at most {MAX_DEPTH} deep")
+    Raises:
+        RequestError: If it has too many values or escapes, is nested too deep, or is not UTF-8.
+    """
+    if b"\0" in body:  # All JSON in UTF-16 and UTF-32 has one, no JSON in UTF-8.
+        raise RequestError(415, "JSON must be in UTF-8")
+    max_escapes = limit // BYTES_PER_ESCAPE
+    if body.count(b"\\") > max_escapes:
+        raise RequestError(413, f"the body may have at most {max_escapes:,} escapes")
+    parts = JSON_STRING_PATTERN.split(body, 2 * MAX_JSON_VALUES)
+    outside = b"".join(parts)
+    values = 1 + sum(map(outside.count, (b",", b"[", b"{")))
+    brackets = outside.translate(None, NOT_BRACKETS)
+    if values > MAX_JSON_VALUES or max(len(brackets), len(parts)) > 2 * MAX_JSON_VALUES:
+        raise RequestError(413, f"the body may have at most {MAX_JSON_VALUES:,} values")
+    depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise RequestError(413, f"values may be nested at most {MAX_DEPTH} deep")
+    return values
 
 
 class RequestBody:
@@ -114,11 +106,7 @@ class RequestBody:
         return (self.size + INITIAL_RATE_BYTES) / (seconds + INITIAL_RATE_SECONDS)
 
     async def read(self) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            RequestError: If they are late or too many, or the body was cut off.
-        """
+        """Return the next bytes; raise RequestError if they are late, too many or cut off."""
         self.raise_if_cut_off()
         latest = self._begun + MAX_BODY_SECONDS + self.size / self._bytes_per_second
         try:
@@ -203,11 +191,7 @@ class UploadSlots:
 
     @contextmanager
     def hold(self, body: RequestBody, address: str) -> Iterator[None]:
-        """Hold a slot for an upload from an address (see `public_address`).
-
-        Raises:
-            RequestError: If the address has too many.
-        """
+        """Hold a slot for an upload; raise RequestError if its `public_address` has too many."""
         if not self._shares.enter(address):
             raise RequestError(503, SERVER_BUSY_MESSAGE)
         self._bodies.append(body)
@@ -252,14 +236,14 @@ async def read_json_body(
         RequestError: If it exceeds a limit, is too slow or breaks off, or the budget has no room.
     """
     check_length(scope, limit)
-    body, scan, chunks = RequestBody(receive, limit, bytes_per_second), JsonScan(limit), []
+    body, chunks = RequestBody(receive, limit, bytes_per_second), []
     try:
         while not body.is_complete:
             chunks.append(await body.read())
-            scan.add(chunks[-1])
             budget.add(body)
         content = b"".join(chunks)
         chunks.clear()
+        check_json(content, limit)
         yield content
     finally:
         budget.remove(body)
@@ -311,11 +295,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
             raise MultiPartException("only files can be uploaded")
 
     async def parse(self) -> FormData:
-        """Return the form; remove all files but those of the field "files".
-
-        Raises:
-            MultiPartException: If the form is malformed or exceeds a limit.
-        """
+        """Return the form, or raise MultiPartException; remove all files but those of "files"."""
         uploads: set[Any] = set()
         try:
             form = await super().parse()

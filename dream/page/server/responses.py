@@ -1,4 +1,4 @@
-"""What is sent: refusals, files, the page with its link preview, compression and headers."""
+"""What is sent: refusals, files, the page with its link preview, and headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from fastapi.exceptions import RequestValidationError
 from gradio.route_utils import XSS_SAFE_MIMETYPES
 from gradio.routes import templates
 from jinja2 import FunctionLoader
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 
@@ -25,8 +24,6 @@ from dream.page.widgets.components import EXAMPLES_FOLDER
 
 CARD_IMAGE = EXAMPLES_FOLDER / "site" / "card.jpg"
 GRADIO_META_TAGS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
-COMPRESSED_PATHS = ("/", "/config", "/gradio_api/info")
-GZIP_LEVEL = 4  # The highest level takes more than twice as long and saves a tenth.
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
@@ -38,12 +35,11 @@ class RequestError(DreamError):
         self.status = status
 
 
-async def refuse(send: Any, status: int, message: str) -> None:
-    """Send (ASGI) an error of one line, in the JSON form that Gradio's clients show."""
-    body = _error_body(message)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def refusal(status: int, message: str) -> Response:
+    """Return an error of one line, in the JSON form that Gradio's clients show."""
+    detail = {"__type__": "validate", "is_valid": False, "parameter_name": "call"}
+    body = json.dumps({"detail": [detail | {"message": message}]})
+    return Response(body, status, media_type="application/json")
 
 
 async def refuse_malformed_body(request: Any, error: RequestValidationError) -> Response:
@@ -53,42 +49,36 @@ async def refuse_malformed_body(request: Any, error: RequestValidationError) -> 
     """
     first_error = error.errors()[0]
     place = ".".join(map(str, first_error["loc"][1:]))
-    message = to_printable_line(f"{place}: {first_error['msg']}")
-    return Response(_error_body(message), 422, media_type="application/json")
+    return refusal(422, to_printable_line(f"{place}: {first_error['msg']}"))
 
 
-def _error_body(message: str) -> bytes:
-    detail = {"__type__": "validate", "is_valid": False, "parameter_name": "call"}
-    return json.dumps({"detail": [detail | {"message": message}]}).encode()
-
-
-async def send_file(name: str, limit: Any, scope: Any, receive: Any, send: Any) -> None:
-    """Answer (ASGI) with an upload or its preview, a result or the image for link previews.
+async def file_response(name: str, limit: Any) -> FileResponse:
+    """Return the response with an upload or its preview, a result or the link preview's image.
 
     Gradio's route serves whatever it has allowed, fetches other addresses, and echoes the headers
     of a range request in its answer. `name` is a path, or an upload's as in `upload_name`; `limit`
     is that of `find_preview`.
+
+    Raises:
+        RequestError: If there is no such file, or `limit` refuses the caller.
     """
     path = str(CARD_IMAGE) if name == CARD_IMAGE.name else upload_path(name) or name
     if path != str(CARD_IMAGE) and not is_uploaded(path):
-        await refuse(send, 404, "there is no such file, or it has been removed")
-        return
+        raise RequestError(404, "there is no such file, or it has been removed")
     upload = Path(path).resolve()
     try:
         file = await find_preview(upload, limit)
     except DreamError as error:
-        await refuse(send, 503, str(error))
-        return
+        raise RequestError(503, str(error)) from error
     kind, _ = mimetypes.guess_type(file)
     # Files that could run scripts with the page's rights are downloaded, never shown.
     shown = kind if kind in XSS_SAFE_MIMETYPES else None
-    answer = FileResponse(
+    return FileResponse(
         file,
         media_type=shown or "application/octet-stream",
         filename=upload.with_suffix(file.suffix).name,
         content_disposition_type="inline" if shown else "attachment",
     )
-    await answer(scope, receive, send)
 
 
 def set_link_preview(title: str, description: str, host: str | None) -> None:
@@ -116,22 +106,6 @@ def set_link_preview(title: str, description: str, host: str | None) -> None:
         return before + "\n".join(lines) + "".join(after)
 
     templates.env.loader = FunctionLoader(load)
-
-
-class Compression:
-    """ASGI middleware that compresses the page and its configuration, but no stream or media.
-
-    Gradio compresses only files, by their names.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.compressed = GZipMiddleware(app, compresslevel=GZIP_LEVEL)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a request."""
-        app = self.compressed if scope.get("path") in COMPRESSED_PATHS else self.app
-        await app(scope, receive, send)
 
 
 class ResponseHeaders:

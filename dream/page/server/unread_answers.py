@@ -52,11 +52,7 @@ class AnswerReaders:
     async def read(
         self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
     ) -> None:
-        """Answer (ASGI) with the message stream of a session or of an event.
-
-        Raises:
-            RequestError: If there is none.
-        """
+        """Answer (ASGI) with the messages of a session or of an event, or raise RequestError."""
         session = self._session(key, is_event)
         if session is None:
             # Gradio would start a stream, break it off and log a traceback.

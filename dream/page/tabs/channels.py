@@ -53,12 +53,8 @@ class ChannelTab:
 
     def __init__(self, runner: JobRunner, tabs: gr.Tabs, dream_tab: DreamTab) -> None:
         self.runner = runner
-        first = runner.engine.settle(ChannelRecipe())
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(first)
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs(first)
+        self.first = runner.engine.settle(ChannelRecipe())
+        components.build_columns(self._build_inputs, self._build_outputs)
         self.outputs = [self.gallery, self.status, self.shown, self.carry_button, self.heatmap]
         self._connect_runs()
         self._connect_gallery()
@@ -69,7 +65,8 @@ class ChannelTab:
             [tabs, *dream_tab.components_set_by_tabs],
         )
 
-    def _build_inputs(self, first: ChannelRecipe) -> None:
+    def _build_inputs(self) -> None:
+        first = self.first
         gr.Markdown("Each channel of a layer detects one kind of pattern.")
         self.picker = LayerPicker(
             first.model, first.layer, "Layer to show", "The gallery shows its channels."
@@ -99,11 +96,11 @@ class ChannelTab:
         with gr.Accordion("Advanced", open=False):
             self.layer_inputs |= components.knob_controls(first, *ADVANCED_KNOBS)
 
-    def _build_outputs(self, first: ChannelRecipe) -> None:
-        files, text = _cached_files(self.runner.engine, first)
-        state = _select_first(first, files)
+    def _build_outputs(self) -> None:
+        files, text = _cached_files(self.runner.engine, self.first)
+        state = _select_first(self.first, files)
         self.gallery = components.thumbnail_gallery(
-            value=_gallery_items(files, _captions(first, files)),
+            value=_gallery_items(files, _captions(self.first, files)),
             columns=4,
             label="Channels",
             allow_preview=True,

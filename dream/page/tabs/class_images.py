@@ -44,12 +44,8 @@ class ClassImageTab:
 
     def __init__(self, runner: JobRunner, tabs: gr.Tabs, dream_tab: DreamTab) -> None:
         self.runner = runner
-        first = runner.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(first)
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs(first)
+        self.first = runner.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
+        components.build_columns(self._build_inputs, self._build_outputs)
         others = [self.dream_button, self.download]
         run_buttons = RunButtons(self.go, self.stop, others, self.status)
         outputs = [self.image, self.bars, self.download, self.made, self.inputs["seed"]]
@@ -65,7 +61,8 @@ class ClassImageTab:
             [tabs, dream_tab.photo],
         )
 
-    def _build_inputs(self, first: ClassRecipe) -> None:
+    def _build_inputs(self) -> None:
+        first = self.first
         target = gr.Dropdown(
             list(imagenet_classes.class_names()),
             value=first.target,
@@ -96,8 +93,8 @@ class ClassImageTab:
                     self.inputs[name] = _knob_control(first, name)
             self.inputs["random_seed"] = gr.Checkbox(False, label="Random seed")
 
-    def _build_outputs(self, first: ClassRecipe) -> None:
-        texts, probabilities = _example_verdicts(first)
+    def _build_outputs(self) -> None:
+        texts, probabilities = _example_verdicts(self.first)
         self.image = gr.Image(
             str(EXAMPLE_IMAGE),
             type="filepath",

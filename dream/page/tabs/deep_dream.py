@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dream.engine import Engine
+from dream.errors import DreamError
 from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
@@ -43,14 +44,12 @@ class DreamTab:
 
     def __init__(self, runner: JobRunner) -> None:
         self.runner = runner
-        example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe)
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(opening_recipe(runner.engine), example)
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs(example)
+        self.example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe)
+        components.build_columns(self._build_inputs, self._build_outputs)
         self._connect_buttons()
-        estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
+        knobs = {name: self.controls.by_name[name] for name in estimate.COST_KNOBS}
+        inputs = {"photo": self.photo, **knobs}
+        estimate.connect(self.estimate_line, self.estimate_dream, inputs, self.outputs.strip)
         self.recipe_box.connect(self.controls, self.outputs.status)
         visit.connect_strip(self.outputs, self.controls)
 
@@ -61,7 +60,8 @@ class DreamTab:
         picker = self.controls.layer_picker.components
         return [*picker, by_name["channels"], self.photo, by_name["guide"]]
 
-    def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
+    def _build_inputs(self) -> None:
+        first = opening_recipe(self.runner.engine)
         self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
         self.other_layers = OtherLayers(self.photo)
         text = estimate.estimate_text(
@@ -78,10 +78,10 @@ class DreamTab:
         self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
         recipe_sharing.connect_presets(presets, self.controls)
         self.several_photos = SeveralPhotos()
-        self.recipe_box = recipe_sharing.RecipeBox(example)
+        self.recipe_box = recipe_sharing.RecipeBox(self.example)
         self.comparison = Comparison(self.controls)
 
-    def _build_outputs(self, example: DreamRecipe) -> None:
+    def _build_outputs(self) -> None:
         view = gr.ImageSlider(
             (str(visit.EXAMPLE_PHOTO), str(visit.EXAMPLE_DREAM)),
             type="filepath",
@@ -114,16 +114,16 @@ class DreamTab:
             visit=visit.browser_state("visit"),
             recipe=self.recipe_box.text,
             linkable=self.recipe_box.linkable,
-            summary=self._build_details(example),
+            summary=self._build_details(),
             making_of=self.making_of.column,
             strip=strip,
             download_all=download_all,
         )
 
-    def _build_details(self, example: DreamRecipe) -> gr.HTML:
+    def _build_details(self) -> gr.HTML:
         """Build the summary of the recipe, its link and the previews; return the summary."""
         with gr.Column(elem_classes="beside"):  # Hidden on phones.
-            summary = gr.HTML(recipe_sharing.describe_recipe(example), elem_id="made-of")
+            summary = gr.HTML(recipe_sharing.describe_recipe(self.example), elem_id="made-of")
             with gr.Row():
                 self.other_layers.go_button.render()  # type: ignore[no-untyped-call]
                 share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
@@ -163,6 +163,14 @@ class DreamTab:
         self.stop.click(
             _download_after_stop, outputs.visit, outputs.download, **components.IMMEDIATE_EVENT
         )
+
+    def estimate_dream(self, photo: str | None, **values: Any) -> str:
+        """Return the estimate of a dream; "" for a recipe that the button refuses."""
+        try:
+            recipe = DreamRecipe(**values)
+            return estimate.estimate_text(self.runner, recipe, estimate.photo_size(photo))
+        except DreamError:
+            return ""
 
     def dream_again(self, saved: Any, **values: Any) -> Iterator[Updates]:
         """Dream of the shown dream, and keep its photo as the "before" image."""

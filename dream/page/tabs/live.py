@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import gradio as gr
@@ -129,11 +130,7 @@ class LiveTab:
     def __init__(self, runner: JobRunner, tabs: gr.Tabs, dream_tab: DreamTab) -> None:
         self.runner = runner
         self.has_gpu = runner.engine.device.type != "cpu" and not runner.uses_leased_gpu
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(LiveRecipe())
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs()
+        components.build_columns(self._build_inputs, self._build_outputs)
         self._connect_stream()
         targets = [tabs, dream_tab.photo]
         components.send_to_dream_tab(self.freeze.click, _freeze_frame, self.session, targets)
@@ -145,7 +142,8 @@ class LiveTab:
         components.run_in_browser(self.fill_screen.click, "() => fillScreen()")
         components.run_in_browser(self.leave_screen.click, "() => leaveScreen()")
 
-    def _build_inputs(self, first: LiveRecipe) -> None:
+    def _build_inputs(self) -> None:
+        first = LiveRecipe()
         width, height = GPU_CAMERA_SIZE if self.has_gpu else CPU_CAMERA_SIZE
         self.camera = CameraInput(
             sources=["webcam"],
@@ -190,11 +188,7 @@ class LiveTab:
         )
 
     def recipe_updates(self, recipe: LiveRecipe) -> Updates:
-        """Return the updates that set the controls to a recipe.
-
-        Raises:
-            RecipeError: if it is for another network than the tab's.
-        """
+        """Return the updates that set the controls; raise RecipeError for another network."""
         if recipe.model != DEFAULT_MODEL:
             raise RecipeError(f"this tab dreams with {DEFAULT_MODEL}, not with {recipe.model}")
         layer_images, _, _ = picker_updates(recipe.model, recipe.layer)
@@ -272,23 +266,16 @@ def _save_clip(session: LiveSession | None) -> tuple[Any, ...]:
     rate = Fraction(max(1, round(1 / session.interval)))
     path = new_output_folder() / f"{session.recipe.file_stem()}.mp4"
     writer = VideoWriter(path, session.recipe, size, rate, TIME_BASE)
-    ends = [time for time, _ in frames[1:]] + [frames[-1][0] + session.interval]
+    begun, ended = frames[0][0], frames[-1][0] + session.interval
+    times = [round((each - begun) / TIME_BASE) * TIME_BASE for each, _ in [*frames, (ended, b"")]]
     try:
         with writer.open_part(Fraction(0)) as part:
-            for (start, jpeg), end in zip(frames, ends, strict=True):
-                frame_start, frame_end = (
-                    _round_to_time_base(each - frames[0][0]) for each in (start, end)
-                )
+            for (_, jpeg), (start, end) in zip(frames, pairwise(times), strict=True):
                 image = Image.open(io.BytesIO(jpeg)).resize((size[1], size[0]))
-                part.add(image, frame_start, frame_end - frame_start)
+                part.add(image, start, end - start)
         writer.finish()
     finally:
         writer.discard_parts()
-    seconds = ends[-1] - frames[0][0]
-    text = f"The last {seconds:.1f} seconds ({len(frames)} frames) are saved below."
+    text = f"The last {ended - begun:.1f} seconds ({len(frames)} frames) are saved below."
     session.last_status = time.monotonic() + CLIP_STATUS_SECONDS
     return gr.update(value=str(path), visible=True), status_line.status_html(text)
-
-
-def _round_to_time_base(seconds: float) -> Fraction:
-    return round(seconds / TIME_BASE) * TIME_BASE

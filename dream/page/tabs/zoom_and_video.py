@@ -52,16 +52,13 @@ class ZoomAndVideoTab:
 
     def __init__(self, runner: JobRunner) -> None:
         self.runner = runner
-        first = runner.engine.settle(ZoomRecipe(model=runner.engine.default_model()))
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(first)
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs()
+        components.build_columns(self._build_inputs, self._build_outputs)
         self._connect_runs()
         self._connect_estimates()
 
-    def _build_inputs(self, first: ZoomRecipe) -> None:
+    def _build_inputs(self) -> None:
+        engine = self.runner.engine
+        first = engine.settle(ZoomRecipe(model=engine.default_model()))
         self.photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
         components.privacy_line()
         text = self._zoom_estimate(first, str(EXAMPLE_PHOTO))
@@ -79,7 +76,12 @@ class ZoomAndVideoTab:
             elem_id="zoom-layer",
         )
         with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
-            self.video = components.video_input(label="Your video", height=120, elem_id="video")
+            self.video = components.FileInput(  # Gradio's video input rejects GIFs.
+                file_types=[".mp4", ".mov", ".webm", ".gif"],
+                label="Your video",
+                height=120,
+                elem_id="video",
+            )
             self.video_button = gr.Button("Dream this video", elem_id="dream-video")
             self.video_line = gr.HTML(LIMITS_HTML, elem_classes=["expected", "remark"])
             self.video_knobs = components.knob_controls(VideoRecipe(), *VIDEO_KNOBS)
@@ -145,27 +147,10 @@ class ZoomAndVideoTab:
 
     def _connect_estimates(self) -> None:
         """Update the estimated times of a zoom and of an uploaded video when inputs change."""
-        zoom_knobs = {**self.dream_knobs, **self.motion_knobs}
-        zoom_changes = [self.photo, self.player, *zoom_knobs.values()]
-        gr.on(
-            [each.change for each in zoom_changes],
-            self.estimate_zoom,
-            None,
-            self.zoom_line,
-            inputs_kwargs={"photo": self.photo, **zoom_knobs},
-            trigger_mode="always_last",
-            **components.SLOW_EVENT,
-        )
-        video_knobs = {**self.dream_knobs, **self.video_knobs}
-        gr.on(
-            [each.change for each in (self.video, *video_knobs.values())],
-            self.estimate_video,
-            None,
-            self.video_line,
-            inputs_kwargs={"video": self.video, **video_knobs},
-            trigger_mode="always_last",
-            **components.HEAVY_EVENT,
-        )
+        inputs = {"photo": self.photo, **self.dream_knobs, **self.motion_knobs}
+        estimate.connect(self.zoom_line, self.estimate_zoom, inputs, self.player)
+        inputs = {"video": self.video, **self.dream_knobs, **self.video_knobs}
+        estimate.connect(self.video_line, self.estimate_video, inputs, **components.HEAVY_EVENT)
 
     def estimate_zoom(self, photo: str | None, **values: Any) -> str:
         """Return the estimate of a zoom; "" for a recipe that the button refuses."""

@@ -56,22 +56,18 @@ class BlendSection:
         script = "() => update({ visible: Boolean(navigator.share) })"
         components.run_in_browser(page_load, script, None, self.share_button)
         file = gr.DownloadButton(visible=False)
-        for button, script, inputs, updated in (
-            (self.download_button, "(file) => downloadFile(file)", [file], None),
-            (
-                self.share_button,
-                "(file, recipe) => shareImage(file, recipe)",
-                [file, outputs.linkable],
-                outputs.status,
-            ),
-        ):
-            made = button.click(
+        downloaded, shared = (
+            button.click(
                 blend_shown,
                 [outputs.visit, self.slider],
                 [file, outputs.status],
                 **components.HEAVY_EVENT,
             )
-            components.run_in_browser(made.success, script, inputs, updated)
+            for button in (self.download_button, self.share_button)
+        )
+        components.run_in_browser(downloaded.success, "(file) => downloadFile(file)", file)
+        script, inputs = "(file, recipe) => shareImage(file, recipe)", [file, outputs.linkable]
+        components.run_in_browser(shared.success, script, inputs, outputs.status)
 
 
 async def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:
@@ -87,11 +83,7 @@ async def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:
 
 
 def blend_file(visit: Visit, share: int) -> str:
-    """Return the path of the shown dream, or of a new file with `share` per cent of it.
-
-    Raises:
-        DreamError: if a file is no longer on the server, or there is no dream.
-    """
+    """Return the path of `share` per cent of the dream; raise DreamError if it is gone."""
     entry = visit.require_shown()
     if entry.file == entry.photo:
         raise DreamError("Dream this photo first.")

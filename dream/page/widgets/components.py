@@ -125,6 +125,15 @@ def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button
     return go, stop
 
 
+def build_columns(build_inputs: Callable[[], None], build_outputs: Callable[[], None]) -> None:
+    """Build the two columns of a tab, which are one on a phone: inputs and result."""
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=2, min_width=320):
+            build_inputs()
+        with gr.Column(scale=3, min_width=320, elem_classes="result"):
+            build_outputs()
+
+
 def foot() -> gr.Column:
     """Build the place of the main button, which is the foot of the window on a phone."""
     return gr.Column(elem_classes="foot")
@@ -135,12 +144,6 @@ def send_to_dream_tab(
 ) -> None:
     """On `event`, set the inputs of the Deep Dream tab from `handler`, and start the dream."""
     run_in_browser(event(handler, inputs, outputs, **SLOW_EVENT).success, "() => dreamThis()")
-
-
-def video_input(**options: Any) -> gr.File:
-    """Build a video input whose value is the path of the unread file; Gradio's rejects GIFs."""
-    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **options)
-    return video
 
 
 def status_field(elem_id: str, *texts: str) -> gr.HTML:
@@ -201,11 +204,7 @@ def require_photo(photo: str | None) -> str:
 
 
 def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
-    """Return a recipe from the knobs among `values`, without reading its images.
-
-    Raises:
-        RecipeError: if a knob has an invalid value.
-    """
+    """Return a recipe of the knobs in `values`, its images unread; raise RecipeError if invalid."""
     given = {}
     for name, knob in knobs(kind).items():
         if (value := values.get(name)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -11,8 +12,7 @@ from dream.errors import DreamError
 from dream.files.image import image_size
 from dream.networks import catalogue, weights
 from dream.page.widgets import components
-from dream.page.widgets.recipe_controls import RecipeControls
-from dream.recipe import DreamRecipe, Recipe
+from dream.recipe import Recipe
 from dream.recipe.motion import MotionRecipe
 from dream.render.cost import format_duration
 from dream.service.job_runner import JobRunner
@@ -57,22 +57,20 @@ def photo_size(photo: str | None) -> Size | None:
         return None
 
 
-def connect(runner: JobRunner, line: gr.HTML, controls: RecipeControls, dreams: gr.Gallery) -> None:
-    """Update the estimate when the photo, a control or the list of finished dreams changes."""
-
-    def update_line(photo: str | None, **values: Any) -> str:
-        try:
-            return estimate_text(runner, DreamRecipe(**values), photo_size(photo))
-        except DreamError:
-            return ""
-
-    photo, fields = controls.photo, {name: controls.by_name[name] for name in COST_KNOBS}
+def connect(
+    line: gr.HTML,
+    update_line: Callable[..., str],
+    inputs: Mapping[str, Any],
+    *others: Any,
+    **options: Any,
+) -> None:
+    """Update a line by its inputs when one of them, or of other components, changes."""
     gr.on(
-        [photo.change, dreams.change, *(each.change for each in fields.values())],
+        [each.change for each in (*inputs.values(), *others)],
         update_line,
-        photo,
+        None,
         line,
-        inputs_kwargs=fields,
+        inputs_kwargs=dict(inputs),
         trigger_mode="always_last",
-        **components.SLOW_EVENT,
+        **components.SLOW_EVENT | options,
     )

@@ -55,11 +55,7 @@ class MakingOfSection:
     def stream(
         self, runner: JobRunner, status: Any, visit: Any, playback_mode: str
     ) -> Iterator[Updates]:
-        """Yield the status while the video is made, then the video.
-
-        Raises:
-            DreamError: if the dream was stopped early, or as `video_stream.stream_making_of`.
-        """
+        """Yield the status, then the video; raise DreamError if the dream is unfinished."""
         entry = Visit.read(visit).require_shown()
         if not (recipe := recipe_in_photo(entry.file)):
             raise DreamError("This dream was stopped early. Finish a dream first.")

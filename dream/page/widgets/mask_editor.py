@@ -33,7 +33,7 @@ def build_mask_editor(photo: str) -> gr.ImageEditor:
     on each progress message.
     """
     editor: gr.ImageEditor = MaskEditor(
-        **_editor_value(_load_background(photo)),
+        **_editor_value(load_thumbnail(photo, CANVAS_SIDE)),
         format="png",
         sources=(),
         transforms=(),
@@ -55,7 +55,7 @@ def editor_update(photo: str | None, mask: str = "") -> dict[str, Any]:
     if not photo:
         return gr.update(value=None)
     try:
-        image = _load_background(photo)
+        image = load_thumbnail(photo, CANVAS_SIDE)
     except DreamError:  # The dream button shows the error.
         return gr.update(value=None)
     layers = []
@@ -69,12 +69,7 @@ def editor_update(photo: str | None, mask: str = "") -> dict[str, Any]:
 
 
 def encode_painted_mask(layer: str | None) -> str:
-    """Return the painted layer as the mask of a recipe; "" if it is empty.
-
-    Raises:
-        RecipeError: if the layer is too large.
-        PictureError: if it is damaged.
-    """
+    """Return the painted layer as a mask, "" if it is empty; raise DreamError if it is invalid."""
     if not layer:
         return ""
     if not fits_within(layer, CANVAS_SIDE):
@@ -83,10 +78,6 @@ def encode_painted_mask(layer: str | None) -> str:
         )
     mask = (load_image(layer, background="black") > 0).float()
     return embedded_images.encode_mask(mask) if mask.any() else ""
-
-
-def _load_background(photo: str) -> Image.Image:
-    return load_thumbnail(photo, CANVAS_SIDE)
 
 
 def _editor_value(image: Image.Image, *layers: Image.Image) -> dict[str, Any]:

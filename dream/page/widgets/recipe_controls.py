@@ -221,12 +221,7 @@ def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
 
 
 def check_embedded_images(recipe: DreamRecipe) -> DreamRecipe:
-    """Check the images in a recipe from a file or a link, and return the recipe.
-
-    Raises:
-        RecipeError: if the guide or the mask has a wrong format.
-        PictureError: if one is damaged.
-    """
+    """Return a recipe from a file or a link; raise DreamError if an image in it is invalid."""
     if recipe.guide:
         embedded_images.decode_guide(recipe.guide)
     if recipe.mask:

@@ -109,10 +109,6 @@ class RecipeBox:
         self.linkable = gr.Textbox(linkable_json(first), visible=False)
         copy_link(copy_button, self.linkable, link)
 
-    def updates(self, recipe: DreamRecipe) -> Updates:
-        """Return the updates that show a recipe."""
-        return {self.text: recipe.to_json(), self.linkable: linkable_json(recipe)}
-
     def connect(self, controls: RecipeControls, status: gr.HTML) -> None:
         """Set every control from a recipe that is pasted, loaded, or part of an uploaded photo."""
 
@@ -124,7 +120,8 @@ class RecipeBox:
                 updates = controls.recipe_updates(recipe, photo)
             except DreamError as error:
                 return {target: refusal_html(error)}
-            return {**updates, **self.updates(recipe), target: status_line.status_html(message)}
+            updates |= {self.text: recipe.to_json(), self.linkable: linkable_json(recipe)}
+            return {**updates, target: status_line.status_html(message)}
 
         def apply_pasted(text: str, photo: str | None) -> Updates:
             message = "The controls are set to the recipe."

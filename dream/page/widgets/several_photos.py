@@ -105,12 +105,7 @@ class SeveralPhotos:
 
 
 def check_photos(photos: Sequence[Any] | None, **values: Any) -> None:
-    """Check the number of photos and the recipe.
-
-    Raises:
-        DreamError: if there are none or too many.
-        RecipeError: if a knob has an invalid value.
-    """
+    """Raise DreamError if there are no photos or too many, or a knob has an invalid value."""
     if not photos:
         raise DreamError("Choose photos first.")
     if len(photos) > MAX_PHOTOS:

@@ -99,25 +99,17 @@ class Comparison:
         """Yield the status after each step, and the sheet at the end or at the time limit."""
         photo = components.require_photo(photo)
         recipes = _variation_recipes(read_controls(random_seed, knobs), layers, intensities)
-        time_limit_error = None
-        try:
-            for update, dreams in stream_dreams(runner, recipes, photo):
-                html = update.status
-                if update.frame:
-                    position = min(len(dreams) + 1, len(recipes))
-                    text = f"Dream {position} of {len(recipes)}, {update.remaining}."
-                    html = status_line.progress_html(text)
-                yield {status: html}
-        except TimeLimitReached as error:
-            time_limit_error = error
-        path = write_sheet(recipes, dreams, photo)
-        text = f"Contact sheet of {len(dreams)} dreams, made in {update.seconds:.1f} s."
-        yield {
-            self.sheet: gr.update(value=path, visible=True),
-            status: status_line.status_html(text),
-        }
-        if time_limit_error:
-            raise time_limit_error
+        for update, count, path in stream_sheet(runner, recipes, photo):
+            updates: Updates = {status: update.status}
+            if path:
+                text = f"Contact sheet of {count} dreams, made in {update.seconds:.1f} s."
+                updates = {status: status_line.status_html(text)}
+                updates[self.sheet] = gr.update(value=path, visible=True)
+            elif update.frame:
+                position = min(count + 1, len(recipes))
+                text = f"Dream {position} of {len(recipes)}, {update.remaining}."
+                updates = {status: status_line.progress_html(text)}
+            yield updates
 
 
 def check_comparison(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
@@ -132,27 +124,31 @@ def _variation_recipes(
     return variations(recipe, layers, sorted(map(int, intensities)))
 
 
-def stream_dreams(
-    runner: JobRunner, recipes: Sequence[DreamRecipe], photo: str
-) -> Iterator[tuple[RenderUpdate, list[Image.Image]]]:
-    """Yield each update with the dreams so far, which end with one cut by the time limit."""
-    dreams: list[Image.Image] = []
-    for update in stream_render(runner, recipes, photo, with_files=False):
-        if update.frame and (update.frame.finished or update.frame.ended):
-            dreams.append(update.frame.picture())
-        yield update, dreams
-
-
-def write_sheet(
+def stream_sheet(
+    runner: JobRunner,
     recipes: Sequence[DreamRecipe],
-    dreams: Sequence[Image.Image],
     photo: str,
     file_format: str = FORMAT_KNOB.default,
-) -> str:
-    """Write the contact sheet and return its path."""
+) -> Iterator[tuple[RenderUpdate, int, str]]:
+    """Yield each update with the number of dreams so far, and in the end the path of their sheet.
+
+    Raises:
+        TimeLimitReached: after the sheet, whose last dream is unfinished, if time ran out.
+    """
+    dreams: list[Image.Image] = []
+    time_limit_error = None
+    try:
+        for update in stream_render(runner, recipes, photo, with_files=False):
+            if update.frame and (update.frame.finished or update.frame.ended):
+                dreams.append(update.frame.picture())
+            yield update, len(dreams), ""
+    except TimeLimitReached as error:
+        time_limit_error = error
     path = new_output_folder() / f"sheet-{photo_stem(photo)}.{file_format}"
     save_image(contact.variations_sheet(recipes, dreams), path, photo=True)
-    return str(path)
+    yield update, len(dreams), str(path)
+    if time_limit_error:
+        raise time_limit_error
 
 
 class OtherLayers:
