@@ -424,7 +424,9 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
 
 
 @pytest.mark.usefixtures("uploads")
-def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(engine: Engine) -> None:
+def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
     stream = frame_updates(engine.dream(load_image(CAT), recipe), CAT)
     for moment in stream:
