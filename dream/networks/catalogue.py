@@ -15,8 +15,8 @@ def _feature_layers(*rows: tuple[int, str, str, str]) -> tuple[Layer, ...]:
     )
 
 
-# Faces, whole animals, fields of eyes.
-GOOGLENET_ZOOM_LAYERS = ("inception4c", "inception5a", "inception4a")
+# Faces, whole animals, towers and heads. Fields of eyes (inception4a) lose to towers in blind pairs.
+GOOGLENET_ZOOM_LAYERS = ("inception4c", "inception5a", "inception4e")
 GOOGLENET_LAYERS = (
     Layer("conv3", "edges", "Strokes"),
     Layer("inception3a", "textures", "Swirls"),

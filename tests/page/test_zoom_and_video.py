@@ -41,7 +41,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds\. Made in [\d.]+ s\."))
     assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
     path = ui.download(page, tmp_path, "#film-download")
-    assert path.name == "zoom-coffee-inception4c+inception5a+inception4a-seed0.mp4"
+    assert path.name == "zoom-coffee-inception4c+inception5a+inception4e-seed0.mp4"
     assert read_recipe(path) == ZoomRecipe(max_side=96, iterations=1, seconds=1)
     # A video stopped before its start leaves nothing, takes over nothing, and does not stop
     # a later one.

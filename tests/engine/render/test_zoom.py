@@ -119,7 +119,7 @@ def test_by_default_a_zoom_passes_through_layers_over_and_over() -> None:
     # At no two of the first five seconds does the same dream grow.
     seconds = [recipe.blend_at(24 * second) for second in range(1, 6)]
     assert len({(a.layer, b.layer if share else "", share) for a, b, share in seconds}) == 5
-    assert recipe.file_stem("cat") == "zoom-cat-inception4c+inception5a+inception4a-seed0"
+    assert recipe.file_stem("cat") == "zoom-cat-inception4c+inception5a+inception4e-seed0"
     assert [layer for layer, _ in ZoomRecipe(layer="conv3").layers] == ["conv3"]
 
 
