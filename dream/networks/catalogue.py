@@ -15,7 +15,7 @@ def _feature_layers(*rows: tuple[int, str, str, str]) -> tuple[Layer, ...]:
     )
 
 
-# Faces, whole animals, towers and heads. Fields of eyes (inception4a) lose to towers in blind pairs.
+# Faces, whole animals, towers and heads; in blind pairs towers beat fields of eyes (inception4a).
 GOOGLENET_ZOOM_LAYERS = ("inception4c", "inception5a", "inception4e")
 GOOGLENET_LAYERS = (
     Layer("conv3", "edges", "Strokes"),

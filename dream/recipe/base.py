@@ -175,10 +175,11 @@ class Recipe(ABC):
 
     @classmethod
     def types_by_kind(cls) -> dict[str, type[Any]]:
-        """Return the recipe classes by kind that have no subclass, from this class down."""
-        if not (subclasses := cls.__subclasses__()):
-            return {cls.kind: cls}
-        return {name: kind for each in subclasses for name, kind in each.types_by_kind().items()}
+        """Return the recipe classes that name a kind, from this class down."""
+        types = {cls.kind: cls} if vars(cls).get("kind") else {}
+        for subclass in cls.__subclasses__():
+            types |= subclass.types_by_kind()
+        return types
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data, with its kind and the format version."""

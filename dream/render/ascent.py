@@ -182,10 +182,10 @@ class Adam:
 
 @dataclass(frozen=True)
 class OctaveBase:
-    """The image (1, 3, H, W) that an octave starts from, and what the dream must keep of it.
+    """The images (N, 3, H, W) that an octave starts from, and what the dream must keep of them.
 
     Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. Of each step's change of colour, a
-    share `keep_colours` is dropped; with 1 only the brightness changes. Where the image is smooth,
+    share `keep_colours` is dropped; with 1 only the brightness changes. Where they are smooth,
     or `detail_image` in its place, steps are weaker by the share `quiet`.
     """
 

@@ -4,7 +4,8 @@ A canvas converts variables to images (N, 3, H, W), RGB in (0, 1), and images to
 steps on such variables give natural images: colours are decorrelated as in photos, and with
 `FourierCanvas` large shapes change as easily as small ones (Olah, Mordvintsev and Schubert,
 "Feature visualization", 2017; constants from Lucid). A new canvas is one subclass of `Canvas`,
-its name in `CANVASES` and in the choices of `ChannelRecipe.canvas`; it must find images again.
+its name in `CANVASES` and in the choices of `ChannelRecipe.canvas`. Class images, which use their
+own selection (`class_image.CANVASES_BY_MODE`), also find images again by `from_image`.
 """
 
 from __future__ import annotations

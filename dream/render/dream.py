@@ -90,8 +90,8 @@ def dream_ascents(
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
     downscaling loses nothing of the photo, and with no iterations it is returned exactly, unless a
     guide colours it. `objective` replaces the recipe's own; `finish` is applied to previews and to
-    the result, unless the recipe has a guide, which gives them its colours. `detail_image` tells
-    where the image is smooth, if that is a dream already.
+    the result, unless a guide gives them its colours. `detail_image` tells where the image is
+    smooth, if that is a dream already.
 
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.

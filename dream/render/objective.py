@@ -2,8 +2,10 @@
 
 A term maps the activation of N images at one layer, (N, C, H, W) or (N, C), to N values in float32.
 A new objective is one function that returns an `Objective`; recipes choose it by a name in
-`LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
-tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtracted and scaled:
+`LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Sums that its gradient depends on are
+computed by `deterministic.upcast`. With tiles the values of windows are added, so a mean is scaled
+by `_border_scale`; another statistic is that of each window. Objectives can be added, subtracted
+and scaled:
 
 >>> both = energy("inception4c") + 0.5 * channel("inception3b", 42)
 >>> both.layers

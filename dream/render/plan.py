@@ -81,7 +81,7 @@ class Job(Generic[AnyRecipe]):
     def for_frames(self, count: int) -> Job[AnyRecipe]:
         """Return the job for `count` frames from number `first_frame` on.
 
-        This one holds those of the first frame, if it is number 0, and of one of the others.
+        This job has the stages of one or two frames: frame 0 has its own, all others are alike.
         """
         first = self.frames[-1 if self.first_frame else 0]
         return replace(self, frames=(first, *self.frames[-1:] * (count - 1)))

@@ -291,8 +291,8 @@ def test_messages_have_the_name_by_which_the_program_was_called(
 
 
 def test_serve_starts_the_app_at_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
-        monkeypatch.setenv(name, "unset")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "8000")
     started = []
     monkeypatch.setattr("dream.page.app.main", lambda: started.append(dict(os.environ)))
     assert run("serve --host 0.0.0.0 --port 8123") == 0
