@@ -90,12 +90,12 @@ def _compare(
     is_picture = bool(((own_last >= 0) & (own_last <= 1)).all())  # False for NaN.
     about = f"{name} in {precision}"
     report.check(is_picture, f"{about}: values outside of [0, 1]")
-    is_alike = at_first >= _min_correlation(case, precision)
+    is_alike = at_first >= min_correlation(case, precision)
     report.check(is_alike, f"{about}: only {at_first:.2f} alike after a step")
     report.check(not waits, f"{about}: a step waits {waits} times for the device")
 
 
-def _min_correlation(case: Case, precision: str) -> float:
+def min_correlation(case: Case, precision: str) -> float:
     """Return the least correlation of a case's first step with the CPU's."""
     recipe = case.recipes[0]
     if precision == "float32" or not isinstance(recipe, ChannelRecipe | ClassRecipe):

@@ -75,8 +75,11 @@ def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
 
 
 @pytest.mark.parametrize("mode", knobs(ClassRecipe)["mode"].choices)
-def test_every_mode_raises_the_class_above_all_others(mode: str, engine: Engine) -> None:
-    recipe = ClassRecipe(target="flamingo", mode=mode, size=112, steps=40)
+def test_every_mode_raises_the_class_above_all_others(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In so few steps bfloat16 may raise it less.
+    engine, recipe = Engine("cpu"), ClassRecipe(target="flamingo", mode=mode, size=112, steps=40)
     frames = list(engine.class_image(recipe))
     before, after = (engine.verdict(frame.tensor, recipe) for frame in (frames[0], frames[-1]))
     assert after.logit > before.logit + 5 and after.rank <= 3 < before.rank

@@ -61,7 +61,9 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
         device.waits.clear()
     assert not device.doubles
     before, after = first_step(CASES[name], engine)
-    assert correlation(first.cpu(), after, before) > 0.99
+    precision = str(engine.precision("dreamlet")).removeprefix("torch.")
+    least = comparison.min_correlation(CASES[name], precision)
+    assert correlation(first.cpu(), after, before) > least
     assert (start.cpu() - before).abs().max() < 0.5 / 255
 
 
