@@ -125,7 +125,9 @@ class Engine:
         return self.network(recipe.model, head=recipe.card.needs_head(layers))
 
     def settle(self, recipe: AnyRecipe, image: Tensor | Size | None = None) -> AnyRecipe:
-        """Return the recipe with all defaults set, for this device and for noise or a photo.
+        """Return the recipe with all defaults set, for this device and for noise or an image.
+
+        `image` is the photo or its size.
 
         Raises:
             RecipeError: if it is not a recipe.

@@ -162,7 +162,13 @@ def estimate_costs(
 
     The size is None and the cost zero if the photo cannot be dreamed.
     """
-    image_size_of = cache(image_size)
+
+    @cache
+    def readable_size(photo: str) -> Size | None:
+        try:
+            return image_size(photo)
+        except PictureError:
+            return None
 
     @cache
     def estimate_of(recipe: DreamRecipe, size: Size, kind: str) -> CostEstimate:
@@ -172,13 +178,13 @@ def estimate_costs(
         return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
 
     for task in tasks:
+        size, estimate = readable_size(task.input), CostEstimate()
         try:
-            size = image_size_of(task.input)
-            estimate = estimate_of(task.recipe, size, image_format(task.output))
+            if size:
+                estimate = estimate_of(task.recipe, size, image_format(task.output))
         except PictureError:
-            yield task, None, CostEstimate()
-        else:
-            yield task, size, estimate
+            size = None
+        yield task, size, estimate
 
 
 def group_batches(sized: Iterable[tuple[Task, Size | None]]) -> Iterator[list[Task]]:

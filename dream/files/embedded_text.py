@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from PIL import Image, UnidentifiedImageError
 
 from dream.errors import PictureError
-from dream.files.limited_reader import MAX_FILE_BYTES, Answers, limit_reading
+from dream.files.limited_reader import Answers, check_file_size, limit_reading
 from dream.files.video_container import detect_demuxer, open_video
 from dream.version import __version__
 
@@ -81,7 +81,14 @@ def read_text(file: BinaryIO, name: str, key: str) -> Answers:
         content = str(tags.get(key, "")).encode(errors="surrogateescape")
         yield content.decode(errors="replace")
     else:
-        yield recipe_in_xmp(file.read(MAX_FILE_BYTES))
+        check_file_size(file, name)
+        file.seek(0)
+        content = file.read()
+        recipe = recipe_in_xmp(content)
+        size = int.from_bytes(head[4:8], "little")
+        if not recipe and head.startswith(b"RIFF") and size > len(content):  # XMP ends a WebP.
+            raise PictureError(f"{name} cannot be read: it is cut off")
+        yield recipe
 
 
 def _read_image_text(file: BinaryIO, name: str, key: str) -> str:

@@ -65,6 +65,7 @@ class CallLimits:
         Raises:
             DreamError: if too many calls wait already.
         """
+        # A limiter knows its borrowers by their tasks, so a call may enter each one once.
         limiter = self._slow.get(kind, self._quick)
         async with AsyncExitStack() as turns:
             if session:

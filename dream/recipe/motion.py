@@ -281,7 +281,9 @@ class LiveRecipe(PerFrameRecipe):
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""
         step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
-        return super().frame_recipe(**{"step": step, "octaves": 1, **changes})
+        # Its own intensity is a speed, not that of a dream.
+        values = {"intensity": DreamRecipe.intensity, "step": step, "octaves": 1}
+        return super().frame_recipe(**{**values, **changes})
 
     @property
     def layers(self) -> WeightedNames:

@@ -49,7 +49,7 @@ class Frame:
         remark: How the recipes differ from what was requested, if they do.
         ended: Why no frame follows although this one is not finished.
         size: The (height, width) of each image.
-        verdict: What the network sees in a class image; only if a `JobRunner` rendered it.
+        verdict: What the network sees in a class image, if the caller adds it, as the page does.
     """
 
     step: int

@@ -141,6 +141,8 @@ async def test_presets_wait_for_no_dream(visit: Visit) -> None:
     for _ in range(5):
         event = (await visit.begin("presets")).json()["event_id"]
         assert "creatures" in await visit.read(event)
+        # An answer is forgotten as it is read.
+        assert event not in visit.page._queue.pending_event_ids_session
 
 
 async def test_a_call_whose_answer_nobody_reads_is_given_up(

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch.nn.functional as F
 
@@ -96,7 +97,7 @@ def is_decoder(process: int) -> bool:
 
 def find_server(address: str) -> int | None:
     """Return the process that serves at an address, None where /proc does not tell."""
-    port = int(address.rpartition(":")[2])
+    port = urlsplit(address).port or 80
     try:
         lines = [
             line.split()

@@ -130,6 +130,7 @@ class Connection(H11Protocol):
     def _check(self) -> None:
         """Close the connection if its request is late; cut it if its client has stopped reading."""
         now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        # If the client reads nothing, flow control stops the writer, and the number stands still.
         if unsent != self._unsent or not unsent:
             self._unsent, self._read_time = unsent, now
         if now - self._read_time > MAX_STALL_SECONDS:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import fsspec
 import pytest
@@ -28,6 +29,7 @@ from dream.batch.manifest import Manifest, ManifestRow, input_file_sha256
 from dream.batch.tasks import (
     MAX_BATCH_PIXELS,
     Task,
+    estimate_costs,
     group_batches,
     make_tasks,
     recipe_summary,
@@ -36,6 +38,7 @@ from dream.batch.tasks import (
 from dream.batch.worker import LocalWorkers
 from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
+from dream.files.image import image_size
 from dream.recipe.presets import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT, is_frame, scarce_memory
@@ -180,6 +183,15 @@ def test_what_is_too_much_together_is_made_one_by_one(photos: Path) -> None:
     with scarce_memory(lambda pictures: len(pictures) > 1):
         assert run_batch() == 0
     assert [(row["error"], row["remark"]) for row in manifest(Path("out"))] == [("", "")] * 3
+
+
+def test_each_photo_is_opened_once_for_all_of_its_recipes(folder: Path, engine: Engine) -> None:
+    photos = add_unreadable_photos(make_photos(folder / "in", 1))
+    files = [str(photos / name) for name in ("photo00.png", "garbage.png")]
+    todo = make_tasks(files, [RECIPE.with_changes(seed=seed) for seed in range(3)], "cpu")
+    with patch("dream.batch.tasks.image_size", wraps=image_size) as read:
+        sizes = [size for _, size, _ in estimate_costs(engine, "cpu", todo)]
+    assert sizes.count(None) == 3 and read.call_count == 2
 
 
 def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(folder: Path) -> None:

@@ -280,6 +280,10 @@ def test_bytes_have_a_limit(tmp_path: Path) -> None:
             with pytest.raises(PictureError, match=f"{name} has 251.0 MB; the limit is 250"):
                 load_image(each)
     assert read_recipe(path, DreamRecipe).seed == 3  # For a large file this is only its beginning.
+    path.write_bytes(b"\xff\xd8\xff")
+    os.truncate(path, limited_reader.MAX_FILE_BYTES + 10**6)
+    with pytest.raises(RecipeError, match=r"large.png has 251.0 MB; the limit is 250"):
+        read_recipe(path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")

@@ -155,6 +155,10 @@ def test_a_damaged_file_with_a_recipe_is_refused_in_one_line(tmp_path: Path) -> 
             (tmp_path / "cut").write_bytes(content[:length])
             with pytest.raises(RecipeError, match=r"^cut (cannot be read|has no recipe)"):
                 read_recipe(tmp_path / "cut")
+    # Its recipe is at its end.
+    (tmp_path / "cut").write_bytes(encode(quarters(), "WEBP", xmp=build_xmp(True).encode())[:-90])
+    with pytest.raises(RecipeError, match=r"^cut cannot be read: it is cut off$"):
+        read_recipe(tmp_path / "cut")
 
 
 def test_an_image_that_a_format_cannot_hold_leaves_no_file(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_card_is_whole(card: ModelCard) -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", source.sha256)
         assert source.file.endswith(".safetensors")
     if source.repo:
-        assert re.fullmatch(r"[0-9a-f]{40}|main", source.revision)
+        assert source.file and re.fullmatch(r"[0-9a-f]{40}|main", source.revision)
     if not source.is_shipped:
         assert urlparse(source.url).hostname == "download.pytorch.org"
         assert re.search(r"-[0-9a-f]{8}\.pth$", source.url)
