@@ -216,7 +216,7 @@ class OctaveBase:
         """Weaken a step from `image` to `moved` by colour, detail and mask; overwrites `moved`."""
         if self.quiet or 0 < self.keep_colours < 1:
             change = moved.sub_(image)
-            if self.keep_colours < 1:
+            if 0 < self.keep_colours < 1:
                 # Not `lerp`, whose rounding depends on the processor.
                 brightness = luminance(change).mul_(self.keep_colours)
                 change.mul_(1 - self.keep_colours).add_(brightness)

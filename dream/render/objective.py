@@ -218,12 +218,12 @@ def match(
     cosine, at least 0.1, as in Lucid's caricatures: it then counts which channels a position
     activates, and not only how strongly.
     """
+    directions = F.normalize(deterministic.upcast(guide_activations)).T
+    chunk_size = max(1, MAX_SIMILARITIES // len(guide_activations))
 
     def evaluate(activation: Tensor, border: Border) -> Tensor:
         vectors = _flatten_positions(activation, border).transpose(1, 2)
         with torch.no_grad():
-            directions = F.normalize(deterministic.upcast(guide_activations)).T
-            chunk_size = max(1, MAX_SIMILARITIES // len(guide_activations))
             best = [
                 (deterministic.upcast(chunk - mean) @ directions).argmax(2)
                 for chunk in torch.split(vectors, chunk_size, 1)

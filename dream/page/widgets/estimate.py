@@ -10,7 +10,7 @@ import gradio as gr
 
 from dream.errors import DreamError
 from dream.files.image import image_size
-from dream.networks import catalogue, weights
+from dream.networks import weights
 from dream.page.widgets import components
 from dream.recipe import Recipe
 from dream.recipe.motion import MotionRecipe
@@ -33,7 +33,7 @@ def estimate_text(runner: JobRunner, recipe: Recipe, size: Size | None, frames: 
     """
     device = "a CPU" if runner.engine.device.type == "cpu" else "a GPU"
     parts = [f"{recipe.model.capitalize()} on {device}"]
-    card = catalogue.get_card(recipe.model)
+    card = recipe.card
     if not (recipe.model in runner.engine.files or weights.find_weights(card)):
         parts.append(f"{card.source.megabytes:.0f} MB to download first")
     try:
